@@ -54,7 +54,6 @@ mod bus;
 mod connection;
 mod error;
 mod listener;
-mod queue;
 mod server;
 
 pub use builder::NatsBusBuilder;

@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use async_nats::{Subscriber, client::RequestErrorKind};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use cache_core::{BusEvent, GapReason, Result};
+use cache_core::{BusEvent, EventReceiver, EventSender, GapReason, Result, event_queue};
 use futures_util::{
     FutureExt, StreamExt,
     future::{Either, select},
@@ -13,12 +13,7 @@ use futures_util::{
 };
 use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
-use crate::{
-    connection::Connection,
-    error,
-    queue::{QueueReceiver, QueueSender, queue},
-    server::Server,
-};
+use crate::{connection::Connection, error, server::Server};
 
 pub(crate) struct Listener {
     server: Arc<Server>,
@@ -34,7 +29,7 @@ pub(crate) struct Listener {
 
 /// A subscription that the server has confirmed.
 pub(crate) struct Subscribed {
-    events: QueueReceiver,
+    events: EventReceiver,
     forwarder: JoinHandle<()>,
 }
 
@@ -118,7 +113,7 @@ pub(crate) async fn subscribe(
         .subscribe(channel.to_string())
         .await
         .map_err(|error| error::subscribe(address, error))?;
-    let (queue, events) = queue(buffer);
+    let (queue, events) = event_queue(buffer);
     let forwarder = tokio::spawn(forward(subscriber, Arc::clone(&connection), queue));
     let subscribed = Subscribed { events, forwarder };
 
@@ -142,7 +137,7 @@ pub(crate) async fn subscribe(
 
 /// Moves messages into the queue until the connection is lost. The client's own queue is bounded
 /// by messages of any length, and does not tell where messages are missing.
-async fn forward(mut subscriber: Subscriber, connection: Arc<Connection>, queue: QueueSender) {
+async fn forward(mut subscriber: Subscriber, connection: Arc<Connection>, queue: EventSender) {
     loop {
         let message = match subscriber.next().now_or_never() {
             Some(message) => message,

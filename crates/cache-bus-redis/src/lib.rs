@@ -53,7 +53,6 @@ mod builder;
 mod bus;
 mod error;
 mod listener;
-mod queue;
 mod server;
 
 pub use builder::RedisBusBuilder;

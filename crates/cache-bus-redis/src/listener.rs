@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use cache_core::{BusEvent, GapReason, Result};
+use cache_core::{BusEvent, EventReceiver, EventSender, GapReason, Result, event_queue};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
@@ -11,11 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    error,
-    queue::{QueueReceiver, QueueSender, queue},
-    server::Server,
-};
+use crate::{error, server::Server};
 
 pub(crate) struct Listener {
     server: Arc<Server>,
@@ -32,7 +28,7 @@ pub(crate) struct Listener {
 
 /// A connection whose subscription the server has confirmed.
 struct Subscribed {
-    events: QueueReceiver,
+    events: EventReceiver,
     connection: MultiplexedConnection,
 }
 
@@ -104,7 +100,7 @@ impl Listener {
     }
 
     async fn subscribe(&self) -> Result<Subscribed> {
-        let (sender, events) = queue(self.buffer);
+        let (sender, events) = event_queue(self.buffer);
         let mut connection = self.server.connect(move |info| receive(&sender, &info)).await?;
         connection
             .subscribe(&*self.channel)
@@ -138,7 +134,7 @@ impl Subscribed {
 
 /// Called by the connection for all that the server sends without a request, in order, and for the
 /// confirmation of the subscription.
-fn receive(queue: &QueueSender, info: &PushInfo) {
+fn receive(queue: &EventSender, info: &PushInfo) {
     match info.kind {
         PushKind::Subscribe => queue.push(BusEvent::Connected),
         // Channel and payload.

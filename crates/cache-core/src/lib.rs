@@ -38,7 +38,10 @@ mod version;
 pub use crate::{
     attributes::Attributes,
     backend::{Admission, Backend, EvictionListener, Rejection, Usage},
-    bus::{Announcement, BusEvent, BusStats, Change, ChangeBus, GapReason},
+    bus::{
+        Announcement, BusEvent, BusStats, Change, ChangeBus, EventReceiver, EventSender, GapReason,
+        event_queue,
+    },
     clock::{Clock, Moment, SystemClock},
     entry::{Entry, EntryBuilder, Seal, Storability},
     error::{Error, ErrorKind, Result},

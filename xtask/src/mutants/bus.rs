@@ -129,6 +129,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace("dropped_is_announced", "self.is_announced", "false")],
     },
     Mutant {
+        name: "a task that was replaced is heard",
+        edits: &[Edit::replace("current_task", "self.task == task", "self.task >= task")],
+    },
+    Mutant {
         name: "announcements that there is no room for are dropped",
         edits: &[Edit::replace(
             "overflow_announces_all",

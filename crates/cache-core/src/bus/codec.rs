@@ -11,7 +11,9 @@
 //!        5: beat and last seq, 8 bytes each
 //! ```
 //!
-//! Numbers are little endian. Magic and version stay where they are in every version.
+//! Numbers are little endian. Magic and version stay where they are in every version. A later
+//! release may add kinds to this one: a change of a kind that is not known is one of any object, so
+//! that old and new releases hear each other.
 
 use super::{Announcement, Change};
 use crate::{Error, ErrorKind, Key, Namespace, Result};
@@ -107,7 +109,8 @@ impl Announcement {
                 }
                 Change::Heartbeat { beat, last_seq }
             }
-            _ => return Err(unreadable()),
+            KEY..=HEARTBEAT | 0 => return Err(unreadable()),
+            _ => Change::All,
         };
         Ok(Self { namespace, node, seq, change })
     }
@@ -210,6 +213,16 @@ mod tests {
         let mut bytes = message(Change::All).to_bytes();
         bytes[4] = VERSION + 1;
         assert_eq!(BusEvent::from_bytes(&bytes), BusEvent::Gap(GapReason::NewerFormat));
+    }
+
+    #[test]
+    fn a_change_of_a_later_kind_is_one_of_any_object() {
+        let mut bytes = message(Change::Prefix("a/".into())).to_bytes();
+        bytes[29] = HEARTBEAT + 1;
+        let BusEvent::Message(read) = BusEvent::from_bytes(&bytes) else { panic!("a message") };
+        assert_eq!((read.seq, read.change), (7, Change::All));
+        bytes[29] = 0;
+        assert_eq!(BusEvent::from_bytes(&bytes), BusEvent::Unreadable);
     }
 
     #[test]

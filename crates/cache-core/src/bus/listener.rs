@@ -23,6 +23,8 @@ use crate::{Moment, Namespace};
 pub(crate) struct Listener {
     namespace: Namespace,
     node: u64,
+    /// The number of the task that hears the events.
+    task: u64,
     is_connected: bool,
     /// `None` while it does not listen.
     since: Option<Moment>,
@@ -83,6 +85,7 @@ impl Listener {
         Self {
             namespace,
             node,
+            task: 0,
             is_connected: false,
             since: None,
             until: Moment::from_nanos(0),
@@ -253,10 +256,20 @@ impl Listener {
         self.since
     }
 
-    /// The task that hears the events starts again, and so does the connection.
-    pub(crate) fn restart(&mut self, listening: &Listening) {
+    /// The task that hears the events starts again, and so does the connection. Returns the number
+    /// of the new task: what an earlier one still hears is not heard.
+    pub(crate) fn restart(&mut self, listening: &Listening) -> u64 {
         self.lose(listening);
         self.is_connected = false;
+        self.task += 1;
+        self.task
+    }
+
+    /// Returns whether the task of this number is the current one.
+    pub(crate) fn is_current(&self, task: u64) -> bool {
+        // An earlier task may be at its last poll, on a runtime that was not driven.
+        // mutant: current_task
+        self.task == task
     }
 
     fn lose(&mut self, listening: &Listening) {
@@ -486,6 +499,15 @@ mod tests {
         assert_eq!(rig.hear(BusEvent::Message(message)), (Heard::Foreign, Noticed::default()));
         assert_eq!(rig.hear(BusEvent::Unreadable).0, Heard::Unreadable);
         assert_eq!(rig.since(), Some(at(1)));
+    }
+
+    #[test]
+    fn a_task_that_was_replaced_hears_nothing() {
+        let mut rig = Rig::listening();
+        let first = rig.listener.restart(&rig.listening);
+        assert_eq!(rig.since(), None);
+        let second = rig.listener.restart(&rig.listening);
+        assert!(!rig.listener.is_current(first) && rig.listener.is_current(second));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod codec;
 mod listener;
 mod listening;
+mod queue;
 mod stats;
 
 use std::{fmt, sync::Arc};
@@ -15,10 +16,13 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-pub use self::stats::BusStats;
 pub(crate) use self::{
     listener::{Heard, Listener, Noticed},
     listening::Listening,
+};
+pub use self::{
+    queue::{EventReceiver, EventSender, event_queue},
+    stats::BusStats,
 };
 use crate::{Key, Namespace, Result};
 
@@ -40,7 +44,7 @@ use crate::{Key, Namespace, Result};
 ///   dropped, by the server or by the client;
 /// * connect again by itself, with back-off, and yield `Connected` again;
 /// * not keep messages without bound for a stream that is not polled: it drops them and reports a
-///   gap.
+///   gap ([`event_queue`] does).
 ///
 /// It need not deliver a message, deliver it once, or deliver it in time: that costs staleness up
 /// to the fallback, or requests, never more. It need not tell a server that accepts and never

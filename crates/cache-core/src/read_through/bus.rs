@@ -33,15 +33,16 @@ pub(super) async fn run<V: Validator + ?Sized>(cache: Weak<Shared<V>>, progress:
     let Some(shared) = cache.upgrade() else { return };
     let Some(bus) = shared.bus.clone() else { return };
     let clock = Arc::clone(&shared.clock);
-    {
+    let task = {
         let mut listener = lock(&bus.listener);
-        listener.restart(&shared.listening);
+        let task = listener.restart(&shared.listening);
         bus.note_listening(&listener, clock.now());
-    }
+        task
+    };
     drop(shared);
     // A runtime without time has no bus; one attempt is enough to find out.
     let both = async {
-        join(listen(&cache, &bus), announce_all(&cache, &bus, &*clock, &progress)).await;
+        join(listen(&cache, &bus, task), announce_all(&cache, &bus, &*clock, &progress)).await;
         Ok(())
     };
     if caught(both).await.is_err() {
@@ -120,14 +121,14 @@ fn tell(waiting: Vec<oneshot::Sender<bool>>, is_sent: bool) {
 }
 
 /// Hears what all caches announce.
-async fn listen<V: Validator + ?Sized>(cache: &Weak<Shared<V>>, bus: &BusState) {
+async fn listen<V: Validator + ?Sized>(cache: &Weak<Shared<V>>, bus: &BusState, task: u64) {
     loop {
         // In an async block, so that a panic is caught also where the call itself does the work.
         let ended = caught(async {
             let mut events = bus.bus.listen();
             while let Some(event) = events.next().await {
                 let Some(shared) = cache.upgrade() else { return Ok(true) };
-                hear(&shared, bus, event).await;
+                hear(&shared, bus, task, event).await;
             }
             Ok(false)
         });
@@ -137,13 +138,19 @@ async fn listen<V: Validator + ?Sized>(cache: &Weak<Shared<V>>, bus: &BusState) 
         let Some(shared) = cache.upgrade() else { return };
         // A stream that ended is a lost connection.
         // mutant: ended_stream
-        hear(&shared, bus, BusEvent::Gap(GapReason::Disconnected)).await;
+        hear(&shared, bus, task, BusEvent::Gap(GapReason::Disconnected)).await;
         drop(shared);
         sleep(LISTEN_AGAIN).await;
     }
 }
 
-async fn hear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, bus: &BusState, event: BusEvent) {
+/// Takes note of an event, which the task of this number has heard.
+async fn hear<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    bus: &BusState,
+    task: u64,
+    event: BusEvent,
+) {
     let counters = &bus.counters;
     let is_heartbeat =
         matches!(&event, BusEvent::Message(Announcement { change: Change::Heartbeat { .. }, .. }));
@@ -153,6 +160,9 @@ async fn hear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, bus: &BusState, ev
     let now = shared.clock.now();
     let (heard, Noticed { gap, twin }) = {
         let mut listener = lock(&bus.listener);
+        if !listener.is_current(task) {
+            return;
+        }
         let heard = listener.hear(event, now, &shared.listening);
         bus.note_listening(&listener, now);
         heard

@@ -141,5 +141,6 @@ fn jittered(every: Duration, n: u64) -> Duration {
     every - every / 5000 * u32::try_from(random).unwrap_or_default()
 }
 
-/// How late a task may be before its runtime counts as not driven.
-const SLACK: Duration = Duration::from_secs(1);
+/// How late a task may be before its runtime counts as not driven: one that is only slow would get
+/// another list instead.
+const SLACK: Duration = Duration::from_secs(10);
