@@ -70,8 +70,8 @@ impl EventSender {
 }
 
 impl EventReceiver {
-    /// Returns the next event; `None` if the sender was dropped and all events were taken. A dropped
-    /// future loses no event.
+    /// Returns the next event; `None` if the sender was dropped and all events were taken. A
+    /// dropped future loses no event.
     pub async fn next(&mut self) -> Option<BusEvent> {
         let event = self.receiver.recv().await?;
         self.bytes.fetch_sub(size(&event), Relaxed);
