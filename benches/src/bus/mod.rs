@@ -1,8 +1,10 @@
-//! The change bus, measured.
+//! The change bus, and a list that validates, measured.
 
 mod apply;
 mod hits;
 mod latency;
+mod prefix;
+mod reconnect;
 mod servers;
 
 use std::{process::ExitCode, sync::Arc};
@@ -20,10 +22,12 @@ struct Size {
     messages: usize,
     hits: u64,
     rounds: usize,
+    entries: usize,
 }
 
-const FULL: Size = Size { writes: 2_000, messages: 200_000, hits: 2_000_000, rounds: 9 };
-const QUICK: Size = Size { writes: 20, messages: 2_000, hits: 10_000, rounds: 2 };
+const FULL: Size =
+    Size { writes: 2_000, messages: 200_000, hits: 2_000_000, rounds: 9, entries: 1_000_000 };
+const QUICK: Size = Size { writes: 20, messages: 2_000, hits: 10_000, rounds: 2, entries: 10_000 };
 
 /// Runs the parts that are named, or all.
 pub fn run(args: &[String]) -> ExitCode {
@@ -43,6 +47,12 @@ fn all(is_wanted: impl Fn(&str) -> bool, size: Size) -> Result<()> {
     let runtime = runtime();
     if is_wanted("hits") {
         hits::measure(&runtime, size)?;
+    }
+    if is_wanted("prefix") {
+        prefix::measure(&runtime, size)?;
+    }
+    if is_wanted("reconnect") {
+        reconnect::measure(&runtime, size)?;
     }
     let local: Arc<dyn ChangeBus> = Arc::new(LocalBus::new());
     let mut buses = vec![("in-process", local, None)];
